@@ -48,11 +48,13 @@ class Balancer:
         then are gradients taken by task.
       scope: of what these gradients are, and where the coefficients combine them: "embeddings", or
         "shared" for the dense parameters of several tasks too.
+      positive: whether its formula needs losses above 0.
     """
 
     reads_losses: ClassVar[bool] = False
     reads_gradients: ClassVar[bool] = False
     scope: ClassVar[str] = "embeddings"
+    positive: ClassVar[bool] = False
 
     def init(self, tasks: tuple[Task, ...]) -> Learned:
         """What it learns, at step 0; {} where it learns nothing."""

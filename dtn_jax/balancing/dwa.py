@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,8 @@ class DWA(Balancer):
     The paper's period is an epoch. Here it is a number of steps, since recommenders are often
     trained for one epoch; r_t is 1 until there are two periods.
     """
+
+    positive: ClassVar[bool] = True
 
     temperature: float = option(2.0, "large for more equal weights", above=0.0)
     period: int = option(1000, "steps whose mean loss is compared", least=1)

@@ -22,6 +22,7 @@ class GLS(Balancer):
     its task pulls the same.
     """
 
+    positive: ClassVar[bool] = True
     reads_losses: ClassVar[bool] = True
 
     def weights(self, learned, losses: Array, state, key, tasks) -> Float[Array, " T"]:

@@ -4,7 +4,7 @@ et al. 2018)."""
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -25,6 +25,8 @@ class GradNorm(GradientBalancer):
     and can make a weight 0. L_t(0) is the first loss; lengths are those at the shared embeddings,
     in the paper at the last shared layer.
     """
+
+    positive: ClassVar[bool] = True
 
     alpha: float = option(1.5, "how much longer the gradients of slow tasks become", least=0.0)
     rate: float = option(0.01, "of a step in the logarithm of the weights", above=0.0, below=1.0)

@@ -15,7 +15,7 @@ from dtn_jax.data.epochs import batch_axis
 from dtn_jax.schema import Task
 from dtn_jax.shapes import Array, Bool, Float, Int
 
-FAULTS = ("weights", "coefficients", "update")  # methods that may give what is not finite
+FAULTS = ("weights", "coefficients", "update", "penalty")  # that may give what is not finite
 LEARNED = "balancing"  # the place, among the dense parameters, of what a balancer learns
 
 
@@ -61,14 +61,22 @@ class Balancing(NamedTuple):
     def with_learned_gradient(self, dense: dict, losses: Float[Array, " T"]) -> dict:
         """The gradient of the dense parameters, now of what the balancer learns too.
 
-        It is 0 there in `dense`: the model does not read it.
+        It is 0 there in `dense`: the model does not read it. What is learned as `[T, ...]`, a
+        number or more a task, stays as it is for tasks without a row in the batch.
         """
 
         def objective(learned: Learned):
             penalty = self._like("penalty", called(self.balancer, "penalty", learned), 0.0)
             return jnp.sum(self._weights(learned, losses) * losses) + penalty
 
-        return {**dense, LEARNED: jax.grad(objective)(self.learned)} if self.learned else dense
+        def of_present(gradient: Array) -> Array:
+            if gradient.shape[:1] != self.rows.shape:
+                return gradient
+            return jnp.where(self.rows.reshape(-1, *[1] * (gradient.ndim - 1)) > 0, gradient, 0)
+
+        if not self.learned:
+            return dense
+        return {**dense, LEARNED: jax.tree.map(of_present, jax.grad(objective)(self.learned))}
 
     def coefficients(
         self, gram: Float[Array, "T T"], losses: Float[Array, " T"]
@@ -87,7 +95,12 @@ class Balancing(NamedTuple):
         return jax.tree.map(lambda a, old: jnp.asarray(a, old.dtype), new, self.state)
 
     def at_fault(
-        self, marks: Bool[Array, " N"], losses: Float[Array, " T"], c: Array, state: Any
+        self,
+        marks: Bool[Array, " N"],
+        losses: Float[Array, " T"],
+        c: Array,
+        state: Any,
+        dense: dict,
     ) -> Bool[Array, " F"]:
         """Which of FAULTS give numbers that are not finite, of losses and gradients that are.
 
@@ -96,6 +109,7 @@ class Balancing(NamedTuple):
           losses: of the whole batch.
           c: the coefficients.
           state: for the next step.
+          dense: gradients, of what it learns too.
         """
 
         def finite(tree: Any) -> Array:
@@ -103,7 +117,9 @@ class Balancing(NamedTuple):
             return jnp.stack(leaves).all() if leaves else jnp.array(True)
 
         of_weights, rest = finite(losses) & ~finite(self.weights(losses)), ~marks.any()
-        return jnp.stack([of_weights, rest & ~finite(c), rest & finite(c) & ~finite(state)])
+        of_learned = rest & finite(self.weights(losses)) & ~finite(dense.get(LEARNED, {}))
+        of_update = rest & finite(c) & ~finite(state)
+        return jnp.stack([of_weights, rest & ~finite(c), of_update, of_learned])
 
     def _like(self, method: str, given: Any, like: Any) -> Any:
         """What a method gives; raises UserError where its shapes are not those of `like`."""

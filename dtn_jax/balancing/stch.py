@@ -24,6 +24,7 @@ class STCH(Balancer):
     `warmup` steps, in which Σ_t log L_t is descended: w_t = 1 / L_t. A loss of 0 has the weight 0.
     """
 
+    positive: ClassVar[bool] = True
     reads_losses: ClassVar[bool] = True
     mu: float = option(1.0, "how smooth the maximum is; small for the worst task alone", above=0.0)
     warmup: int = option(

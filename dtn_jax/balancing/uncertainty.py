@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +22,8 @@ class Uncertainty(Balancer):
     a = 1 for binary tasks, 1/2 for regression (the paper's equations 5 and 10). So a task's best
     weight is 1 / (2 L_t), for both kinds.
     """
+
+    positive: ClassVar[bool] = True
 
     def init(self, tasks: tuple[Task, ...]) -> Learned:
         """{log_variance: `[T]`}."""

@@ -16,6 +16,7 @@ and of a regression task the loss may have
     loss.prediction(z [B]) -> [B]       the score, in the label's unit; without it, z itself
     loss.meaning                        what of the label that is, in words, for cards
     loss.least                          the least label that it takes; below, it gives NaN
+    loss.negative                       whether it may be below 0, for balancers that need it above
     loss.outputs                        K, how many numbers the task's tower gives: z is `[B, K]`
     loss.reads                          its option that names a numeric field in buckets; the loss
                                         and `prediction` get the bucket of each row, 0 where the
@@ -134,6 +135,13 @@ def read_losses(loss: ConfigDict, schema: Schema) -> tuple[TaskLoss, ...]:
                 f"{task.kind} task; expected one of {fitting}"
             )
         function = made(LOSSES[name], loss.get(name, {}), f"loss.{name}")
+        balancer = BALANCERS.get(loss.balancing)
+        if balancer and balancer.positive and getattr(function, "negative", False):
+            fitting = ", ".join(n for n, known in BALANCERS.items() if not known.positive)
+            raise UserError(
+                f"loss.balancing={loss.balancing} needs losses above 0, and {name} of {task.name} "
+                f"may be below it; expected one of {NONE}, {fitting}"
+            )
         smoothing = loss.label_smoothing if task.kind == "binary" else 0.0
         slot, improper = None, ""
         if not getattr(function, "proper", True):

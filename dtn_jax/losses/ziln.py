@@ -32,6 +32,7 @@ class ZILN:
     meaning = "the label's mean, if log-normal where above 0"
     least = 0.0
     outputs = 3
+    negative = True
 
     def __call__(
         self, z: Float[Array, "B 3"], y: Float[Array, " B"], w: float

@@ -122,7 +122,7 @@ def make_train_step(
                 dense = seam.combined_dense(dense, of_several, c)
                 metrics["task_weights"] *= c
             balanced = balancing.next_state(losses, gram, state.step)
-            faults = balancing.at_fault(metrics["nonfinite"], losses, c, balanced)
+            faults = balancing.at_fault(metrics["nonfinite"], losses, c, balanced, dense)
             metrics["nonfinite"] = jnp.append(metrics["nonfinite"], faults)
 
         factor = rate_factor(state.step - first if first else state.step)

@@ -230,8 +230,8 @@ def test_lengths_and_cosines_of_gradients_are_those_of_the_lines_step():
 def test_a_balancer_at_fault_is_named_and_not_the_gradients_that_it_has_spoilt():
     log = new_log(loss__balancing="gls")
     found = metrics((1, 1), (1, 1), task_weights=np.ones((2, 2)))
-    found["nonfinite"] = np.pad(found["nonfinite"], ((0, 0), (0, 3)))
-    found["nonfinite"][1, 2:-2] = True  # with the weights
+    found["nonfinite"] = np.pad(found["nonfinite"], ((0, 0), (0, 4)))
+    found["nonfinite"][1, 2:-3] = True  # with the weights
     log.add(2, found, 2)
     with pytest.raises(NotFinite, match="step 2: ") as caught:
         log.fetch(leave=0)

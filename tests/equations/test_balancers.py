@@ -16,7 +16,7 @@ from dtn_jax.balancing import BALANCERS, read_balancer, seam
 from dtn_jax.balancing.balancer import Balancer, Seen
 from dtn_jax.balancing.pcgrad import PCGrad
 from dtn_jax.errors import UserError
-from dtn_jax.losses import finite
+from dtn_jax.losses import finite, read_losses
 from dtn_jax.options import declared, option
 from dtn_jax.run.step import BALANCING, make_train_chunk, make_train_step
 from dtn_jax.schema import Field, Schema, Task
@@ -269,10 +269,9 @@ def test_a_balancer_that_breaks_is_blamed_and_its_step_may_be_skipped(monkeypatc
     monkeypatch.setitem(balancing.BALANCERS, "breaks", Breaks)
     ((state, metrics),) = stepped((COUNT,), loss__balancing="breaks")
     bad = np.asarray(metrics["nonfinite"])
-    assert np.argwhere(bad[:3]).tolist() == [[2, bad.shape[1] - 1]]
-    assert finite.names(SCHEMA.task_names, state.params, state.tables)[-1] == (
-        "loss.balancing: update"
-    )
+    (place,) = np.argwhere(bad[:3]).tolist()
+    named = finite.names(SCHEMA.task_names, state.params, state.tables)
+    assert (place[0], named[place[1]]) == (2, "loss.balancing: update")
     c = options("shared_bottom", loss__balancing="breaks", train__skip_nonfinite=1)
     model, plan = build(c, SCHEMA)
     before, batch = first_state(c, model, plan), jax.tree.map(lambda a: a[0], steps(1))
@@ -288,6 +287,49 @@ def test_a_balancer_that_breaks_is_blamed_and_its_step_may_be_skipped(monkeypatc
     )
     with pytest.raises(UserError, match=wrong):
         jax.eval_shape(make_train_step(c, model, plan, 10), before, batch)
+
+
+@dataclasses.dataclass(frozen=True)
+class Steep(Balancer):
+    """What it gives is finite at first, and its slope is not."""
+
+    def init(self, tasks):
+        return {"a": jnp.zeros(())}
+
+    def weights(self, learned, losses, state, key, tasks):
+        return jnp.ones(len(tasks)) + jnp.sqrt(learned["a"])
+
+
+def test_a_slope_that_is_not_finite_is_blamed_at_its_step(monkeypatch):
+    monkeypatch.setitem(balancing.BALANCERS, "steep", Steep)
+    ((state, metrics),) = stepped((1,), loss__balancing="steep")
+    named = finite.names(SCHEMA.task_names, state.params, state.tables)
+    bad = np.asarray(metrics["nonfinite"])[0]
+    assert [name for name, marked in zip(named, bad, strict=True) if marked] == [
+        "loss.balancing: penalty"
+    ]
+
+
+def test_what_is_learned_for_a_task_stays_where_a_batch_has_no_row_of_it():
+    tasks, rows = SCHEMA.tasks, jnp.array([4, 0, 2])
+    learned = {"log_variance": jnp.array([0.3, 0.2, 0.1]), "of_all": jnp.ones(())}
+    losses = jnp.array([0.5, 0.0, 2.0])
+    of_step = seam.Balancing(balancing.BALANCERS["uncertainty"](), tasks, learned, {}, None, rows)
+    gradient = of_step.with_learned_gradient({}, losses)[seam.LEARNED]
+    expected = 0.5 - HALVES * np.exp(-learned["log_variance"]) * losses
+    expected = np.where(rows > 0, expected, 0)
+    np.testing.assert_allclose(gradient["log_variance"], expected, rtol=1e-6)
+
+
+def test_a_loss_that_may_be_negative_is_refused_where_logarithms_or_ratios_are_taken():
+    for name, owner in balancing.BALANCERS.items():
+        c = options("shared_bottom", loss__balancing=name, loss__tasks="seconds=ziln")
+        assert owner.positive == (name in {"uncertainty", "dwa", "gls", "stch", "gradnorm"})
+        if owner.positive:
+            with pytest.raises(UserError, match=f"balancing={name} needs losses above 0, and ziln"):
+                read_losses(c.loss, SCHEMA)
+        else:
+            read_losses(c.loss, SCHEMA)
 
 
 def test_an_error_in_a_balancer_names_its_file_and_line(monkeypatch):

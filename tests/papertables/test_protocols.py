@@ -159,14 +159,17 @@ def test_the_papers_own_model_is_a_row_of_every_overall_table(name):
 
 
 def test_a_balancing_protocols_rows_search_their_methods_dial_beside_what_all_do():
-    """Static weights have one a task; and each row is tested against them on its own model."""
-    protocol = load(protocols()["balancing_kuairand"])
-    asked = {name: protocol.beside[name](optuna.create_study().ask()) for name in protocol.beside}
-    assert {*asked["mmoe, static"]} == {"loss.static.task_weights"}
+    """Static weights are equal or one a task; each row is tested against them on its own model."""
+    protocol, studies = load(protocols()["balancing_kuairand"]), optuna.create_study
+    asked = {name: protocol.beside[name](studies().ask()) for name in protocol.beside}
     assert {*asked["shared_bottom, cagrad"]} == {"loss.cagrad.c"}
-    config = configured(protocol, protocol.settings("mmoe, static"), asked["mmoe, static"])
-    weights = per_task(config.loss.static.task_weights, TASKS, "", 1.0)
-    assert len({*weights.values()}) == len(TASKS)
+    for chosen, different in (("equal", 1), ("one a task", len(TASKS))):
+        study = studies()
+        study.enqueue_trial({"weights": chosen})
+        given = protocol.beside["mmoe, static"](study.ask())
+        config = configured(protocol, protocol.settings("mmoe, static"), given)
+        weights = per_task(config.loss.static.task_weights, TASKS, "", 1.0)
+        assert len({*weights.values()}) == different
     rows = {row.name: row.against for row in overall(protocol, None, None)}
     assert rows["shared_bottom, upgrad"] == "shared_bottom, static"
     assert rows["single_task"] == ""

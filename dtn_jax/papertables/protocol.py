@@ -46,7 +46,7 @@ LIGHTGBM = "lightgbm"  # the model from outside that claims may name
 SHORT = 16  # digits of a hash
 LENGTH = "train.max_steps"
 STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
-QUICK_DRAWS = 200  # of its test rows
+QUICK_DRAWS = 200  # of its test rows, at most
 MANY = 10  # with so many searches --quick tunes no entry, and gives each one run
 # What all entries of a protocol share, and what the tables set themselves.
 NOT_AN_ENTRYS = ("data.dataset", "data.options", "evaluate.sample_weights", "seed", "replicas")
@@ -127,6 +127,8 @@ class Protocol:
       delta_m: the entry of single-task models that the column Δm compares all others with.
       seeds: how many final runs an entry has for each of its searches, seeds 1, 2, …; trials use
         seed 0.
+      draws: of the test rows, for each run; many comparisons need many, as Holm's correction
+        multiplies the lowest p that they can show.
       tested: the tasks whose differences are tested; () is all of them.
       note: what a reader of the tables should know beside that.
       sensitivity: {option: values}; the tuned value of each other option stays.
@@ -151,6 +153,7 @@ class Protocol:
     claims: tuple[Claim, ...] = ()
     delta_m: str = ""
     seeds: int = 5
+    draws: int = DRAWS
     tested: tuple[str, ...] = ()
     note: str = ""
     sensitivity: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
@@ -233,10 +236,11 @@ def quick(full: Protocol, **counts: int) -> Protocol:
     middle = [dataclasses.replace(d, values=d.values[len(d.values) // 2 :][:1]) for d in full.dials]
     less = {"dials": tuple(middle[:1]), "transfer": False, "given": {}, "again": (), "searches": {}}
     less |= {"common": {**full.common, **steps}, "entries": entries, **usual, **counts}
+    less["draws"] = min(full.draws, QUICK_DRAWS)
     cut = [f"{LENGTH}={STEPS} (in full: {most or 'no limit'})"] if LENGTH in steps else []
     cut += [f"{less[name]} of {getattr(full, name)} {name}" for name in COUNTS]
     cut += [f"1 of {max(full.searches.values())} searches"] if full.searches else []
-    cut += ["1 validation a run", f"{QUICK_DRAWS} of {DRAWS} draws of the test rows"]
+    cut += ["1 validation a run", f"{less['draws']} of {full.draws} draws of the test rows"]
     return dataclasses.replace(full, **less, cut=tuple(cut))
 
 

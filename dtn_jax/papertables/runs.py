@@ -36,11 +36,10 @@ from dtn_jax.data.sets.catalog import read_data
 from dtn_jax.errors import disk_errors, reason
 from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.metrics.scores import read_predictions
-from dtn_jax.metrics.significance import DRAWS, resampled_aucs
+from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.models.flops import Size
 from dtn_jax.papertables import tune
 from dtn_jax.papertables.protocol import (
-    QUICK_DRAWS,
     Entry,
     Protocol,
     Settings,
@@ -99,7 +98,6 @@ class Runs:
         self._known: dict[str, Any] = {}  # see `_once`
         config = configured(protocol, places)
         self.data = self.data_of(config)
-        self.draws = QUICK_DRAWS if protocol.cut else DRAWS
         # Models from outside are measured without weights, so none stands in such a table.
         self.weighted = with_sample_weights(config, self.data).evaluate.sample_weights
 
@@ -203,7 +201,7 @@ class Runs:
         """What the finished runs of an entry found, by seed."""
         runs = [self.run(entry, seed) for seed in self.seeds_of(entry)]
         return [
-            read(config, folder, self.draws)
+            read(config, folder, self.protocol.draws)
             for config, folder in filter(None, runs)
             if ended(folder)
         ]
@@ -216,7 +214,7 @@ class Runs:
             raise Busy(label)
         screen.say(label, style="bold")
         train(config, folder)
-        draw(folder, self.draws)
+        draw(folder, self.protocol.draws)
         jax.clear_caches()  # of the many programs of a table each is wanted once
 
     def make(self, entries: Sequence[Entry]) -> Iterator[list[str]]:

@@ -19,6 +19,7 @@ from dtn_jax.papertables.protocol import Protocol, entry
 from dtn_jax.run import outcome
 from dtn_jax.run.workdir import LOCK, Busy
 
+DRAWN = np.linspace(-0.1, 0.1, 20)  # draws of the test rows, few for time
 TINY = Protocol(
     config="configs/adult.py",
     common={
@@ -36,6 +37,7 @@ TINY = Protocol(
     trials=1,
     finalists=1,
     seeds=2,
+    draws=len(DRAWN),
     sensitivity={"model.embedding_dim": (4,)},
 )
 KEYS = ("income@all", "never_married@all")
@@ -43,7 +45,6 @@ OTHERS = {  # of the other data sets
     "synthetic": ("click@all", "cart@all", "order@all"),
     "shop": ("click@all", "buy@all"),
 }
-DRAWN = np.linspace(-0.1, 0.1, 20)  # draws of the test rows, few for time
 
 
 def invented(config, folder, auc=None, drawn=DRAWN, edit=lambda results, draws: None):

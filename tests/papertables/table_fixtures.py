@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from invented_runs import DRAWN, TINY, invented, untuned
+from invented_runs import TINY, invented, untuned
 from rich.console import Console
 
 from dtn_jax.cli import paper_tables
@@ -30,8 +30,6 @@ def call(prepared_dir, tmp_path, monkeypatch):
         return json.loads((tmp_path / folder / f"{table}.json").read_text())
 
     monkeypatch.setattr(screen, "console", lambda: Console(width=100, markup=False))
-    monkeypatch.setattr(runs, "DRAWS", len(DRAWN))
-    monkeypatch.setattr(runs, "QUICK_DRAWS", len(DRAWN))
     return run
 
 

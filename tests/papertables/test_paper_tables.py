@@ -254,14 +254,19 @@ def test_a_quick_run_validates_at_its_end():
     assert (config.train.max_steps, config.train.eval_every) == (100, 100)
 
 
-def test_test_rows_of_a_quick_table_are_drawn_less(call, untrained, monkeypatch):
+def test_test_rows_are_drawn_as_often_as_the_protocol_says_and_less_for_a_quick_table(
+    call, untrained, monkeypatch
+):
     drawn = []
     monkeypatch.setattr(runs, "draw", lambda folder, draws: drawn.append(draws))
-    monkeypatch.setattr(runs, "DRAWS", 30)
-    call("--quick", protocol=FULL, folder="adult-shortened")
-    assert {*drawn} == {len(invented_runs.DRAWN)}
-    call(protocol=FULL)
+    monkeypatch.setattr(protocol_module, "QUICK_DRAWS", 20)
+    protocol = dataclasses.replace(FULL, draws=30)
+    made = call("--quick", protocol=protocol, folder="adult-shortened")
+    assert {*drawn} == {20}
+    assert "20 of 30 draws of the test rows" in made["shortened"]
+    call(protocol=protocol)
     assert drawn[-1] == 30
+    assert quick(dataclasses.replace(FULL, draws=10)).draws == 10
 
 
 def test_many_searches_are_cut_to_one_run_an_entry():

@@ -158,7 +158,7 @@ def check(owner: type[Balancer]) -> None:
     classes = owner.__mro__[: owner.__mro__.index(Balancer)]
     own = {name: f for cls in classes[::-1] for name, f in vars(cls).items()}
     for name, function in own.items():
-        if name[0] == "_" or not inspect.isfunction(function):
+        if name[0] == "_" or not callable(function):
             continue
         choose("method of a balancer (helpers begin with '_'),", name, METHODS)
         expected = list(inspect.signature(METHODS[name]).parameters)

@@ -5,6 +5,7 @@ A step without a balancer comes by none of this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -130,40 +131,47 @@ class Balancing(NamedTuple):
         return given
 
 
-def gram_of(by_task: Float[Array, "B T L D"]) -> Float[Array, "T T"]:
-    """The products of the tasks' gradients, over the whole batch."""
-    exact = jax.lax.Precision.HIGHEST  # an accelerator would round products to fewer bits
-    return batch_axis.total(jnp.einsum("btld,bsld->ts", by_task, by_task, precision=exact))
+def gram_of(by_task: Sequence[Float[Array, "B L D"]]) -> Float[Array, "T T"]:
+    """The products of the tasks' gradients of rows, over the whole batch."""
+    return batch_axis.total(products(by_task))
 
 
-def of_several(by_task: dict | None) -> dict | None:
-    """The tasks' gradients `[T, ...]` of those dense parameters of which several tasks have one in
-    this batch, and 0 of the others; of the whole batch."""
-
-    def one(g: Array) -> Array:
-        tasks = jnp.any(g != 0, axis=tuple(range(1, g.ndim)))
-        return jnp.where(tasks.sum() > 1, g, 0)
-
-    return jax.tree.map(one, by_task)
+def products(gradients: Sequence[Array]) -> Float[Array, "T T"]:
+    """Of each two gradients."""
+    flat = jnp.stack([gradient.reshape(-1) for gradient in gradients])
+    # An accelerator would round products to fewer bits.
+    return jnp.matmul(flat, flat.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def gram_of_dense(by_task: dict | None) -> Float[Array, "T T"] | float:
-    """The products of the tasks' gradients `[T, ...]` of dense parameters."""
-    exact = jax.lax.Precision.HIGHEST
-    flat = [g.reshape(len(g), -1) for g in jax.tree.leaves(by_task)]
-    return sum((jnp.matmul(g, g.T, precision=exact) for g in flat), start=0.0)
+def of_several(by_task: Sequence[dict] | None) -> Sequence[dict]:
+    """The tasks' gradients of those dense parameters of which several tasks have one in this
+    batch, and 0 of the others; of the whole batch. () where no gradients of dense parameters are
+    read."""
 
+    def one(*gradients: Array) -> list[Array]:
+        several = sum(jnp.any(gradient != 0).astype(int) for gradient in gradients) > 1
+        return [jnp.where(several, gradient, 0) for gradient in gradients]
 
-def combined_dense(dense: dict, by_task: dict | None, c: Float[Array, " T"]) -> dict:
-    """The gradient of dense parameters, the tasks' `[T, ...]` times coefficients."""
     if by_task is None:
-        return dense
-    return jax.tree.map(lambda g, tasks: g + jnp.tensordot(c - 1, tasks, axes=1), dense, by_task)
+        return ()
+    shared = jax.tree.map(one, *by_task)
+    return jax.tree.transpose(jax.tree.structure(by_task[0]), None, shared)
+
+
+def gram_of_dense(by_task: Sequence[dict]) -> Float[Array, "T T"] | float:
+    """The products of the tasks' gradients of dense parameters."""
+    parameters = zip(*(jax.tree.leaves(gradient) for gradient in by_task))
+    return sum((products(gradients) for gradients in parameters), start=0.0)
+
+
+def combined_dense(dense: dict, by_task: Sequence[dict], c: Float[Array, " T"]) -> dict:
+    """The gradient of dense parameters, the tasks' times coefficients."""
+    return jax.tree.map(lambda g, *tasks: moved(g, tasks, c), dense, *by_task)
 
 
 def combined(
     rows: Float[Array, "B V L D"],
-    by_task: Float[Array, "B T L D"],
+    by_task: Sequence[Float[Array, "B L D"]],
     view: int,
     c: Float[Array, " T"],
 ) -> Float[Array, "B V L D"]:
@@ -175,5 +183,9 @@ def combined(
       view: its place in `rows`.
       c: a coefficient a task.
     """
-    moved = jnp.sum((c - 1)[None, :, None, None] * by_task, axis=1)
-    return rows.at[:, view].add(moved)
+    return rows.at[:, view].set(moved(rows[:, view], by_task, c))
+
+
+def moved(total: Array, by_task: Sequence[Array], c: Float[Array, " T"]) -> Array:
+    """A gradient that holds the sum of the tasks', now with their coefficients."""
+    return total + sum((c[t] - 1) * gradient for t, gradient in enumerate(by_task))

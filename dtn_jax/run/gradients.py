@@ -31,9 +31,9 @@ class Gradients(NamedTuple):
     Attributes:
       dense: by parameter; devices' add up.
       rows: by looked-up row, as `lookup.gather` gives them.
-      by_task: `[B, T, L, D]`, of each scale_t L_t with respect to the rows of one view; None where
-        no balancer reads it.
-      dense_by_task: `[T, ...]` by parameter, of each scale_t L_t; devices' add up. None too.
+      by_task: for each task, of scale_t L_t with respect to the rows of one view; None where no
+        balancer reads it.
+      dense_by_task: for each task, by parameter, of scale_t L_t; devices' add up. None too.
       losses: L_t; devices' add up.
       aux: the auxiliary losses by name; devices' add up.
       model_state: the normalisation statistics after the batch.
@@ -41,8 +41,8 @@ class Gradients(NamedTuple):
 
     dense: dict
     rows: dict[str, Array]
-    by_task: Array | None
-    dense_by_task: dict | None
+    by_task: list[Float[Array, "B L D"]] | None
+    dense_by_task: list[dict] | None
     losses: Float[Array, " T"]
     aux: dict[str, Array]
     model_state: dict
@@ -101,8 +101,12 @@ def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
 
 
 def make_gradient(forward, view: int | None, reads_dense: bool, reads_losses: bool) -> Gradient:
-    """One forward pass, and a backward pass of the sum; one a task to the rows of a view, too, and
-    to dense parameters."""
+    """One forward pass, and a backward pass of the sum; one a task to the rows of a view, too.
+
+    Where tasks' gradients of dense parameters are read, the passes of the tasks go through the
+    whole model, and add up to that of the sum. Passes follow one another: side by side (`vmap`),
+    products of matrices become products of stacks of matrices, which are slower on CPUs.
+    """
 
     def gradient(state: State, gathered, batch: Batch, weights: Weights, scale: Scale) -> Gradients:
         def losses_of(params, gathered):
@@ -110,16 +114,20 @@ def make_gradient(forward, view: int | None, reads_dense: bool, reads_losses: bo
 
         (losses, aux), pull, kept = jax.vjp(losses_of, state.params, gathered, has_aux=True)
         scales = scale(batch_axis.total(losses) if reads_losses else None).astype(losses.dtype)
-        dense, rows = pull((scales, jax.tree.map(jnp.ones_like, aux)))
+        no_aux, whole_aux = (jax.tree.map(like, aux) for like in (jnp.zeros_like, jnp.ones_like))
         if view is None:
+            dense, rows = pull((scales, whole_aux))
             return Gradients(dense, rows, None, None, losses, aux, kept)
 
-        def of_task(own: Float[Array, " T"]):
-            dense, rows = pull((own, jax.tree.map(jnp.zeros_like, aux)))
-            return rows["embedding"][:, view], dense if reads_dense else None
+        each = [pull((scale_of_task, no_aux)) for scale_of_task in jnp.diag(scales)]
+        by_task = [rows["embedding"][:, view] for _, rows in each]
+        if not reads_dense:
+            dense, rows = pull((scales, whole_aux))
+            return Gradients(dense, rows, by_task, None, losses, aux, kept)
 
-        by_task, dense_by_task = jax.vmap(of_task, out_axes=(1, 0))(jnp.diag(scales))
-        return Gradients(dense, rows, by_task, dense_by_task, losses, aux, kept)
+        of_aux = [pull((jnp.zeros_like(scales), whole_aux))] if aux else []
+        dense, rows = jax.tree.map(lambda *gradients: sum(gradients), *each, *of_aux)
+        return Gradients(dense, rows, by_task, [dense for dense, _ in each], losses, aux, kept)
 
     return gradient
 

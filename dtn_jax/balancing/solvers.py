@@ -16,7 +16,8 @@ from dtn_jax.shapes import Array, Float
 
 BARRIERS = 60  # steps of Newton's method on a barrier that falls from 1 to LAST, or to `ridge`
 LAST = 1e-9
-SWEEPS = 100  # of coordinate descent
+INTERIOR = 40  # steps of the interior-point method
+CENTRE = 0.1  # what a step aims at, of the mean product that it begins with
 NEWTON = 50  # damped steps
 
 Curve = Callable[[Array], tuple[Array, Array]]  # weights -> gradient [T] and Hessian [T, T]
@@ -71,18 +72,26 @@ def on_simplex(curve: Curve, has: Array, dtype: Any) -> Float[Array, " T"]:
 
 
 def above(gram: Float[Array, "T T"], least: Float[Array, " T"]) -> Float[Array, " T"]:
-    """argmin of v^T G v over v >= least, by coordinate descent."""
-    diagonal = jnp.diag(gram)
+    """argmin of v^T G v over v >= least, for a matrix with a diagonal of 1.
 
-    def coordinate(i, v):
-        rest = gram[i] @ v - diagonal[i] * v[i]
-        best = -rest / jnp.where(diagonal[i] > 0, diagonal[i], 1)
-        return v.at[i].set(jnp.maximum(least[i], jnp.where(diagonal[i] > 0, best, least[i])))
+    By a primal-dual interior-point method (Wright 1997, chapter 1): steps of Newton's method to
+    s y = m, where s = v - least and y = G v are above 0, and m falls to 0. A ridge keeps what has
+    no optimum, such as the weights of opposite gradients, finite.
+    """
+    G = gram + ridge(gram.dtype) * jnp.eye(len(gram), dtype=gram.dtype)
+    smallest = ridge(gram.dtype) ** 2
 
-    def sweep(_, v):
-        return jax.lax.fori_loop(0, len(v), coordinate, v)
+    def step(_, pair):
+        s, y = pair
+        m = jnp.maximum(CENTRE * jnp.mean(s * y), smallest)
+        move = jnp.linalg.solve(G + jnp.diag(y / s), m / s - G @ (s + least))
+        rise = m / s - y - y / s * move
+        nearest = jnp.max(jnp.maximum(-move / s, -rise / y))  # to an s or a y of 0
+        length = jnp.minimum(1, 0.95 / jnp.maximum(nearest, 1e-30))
+        return s + length * move, y + length * rise
 
-    return jax.lax.fori_loop(0, SWEEPS, sweep, least)
+    start = jnp.ones_like(least)
+    return least + jax.lax.fori_loop(0, INTERIOR, step, (start, start))[0]
 
 
 def fair(gram: Float[Array, "T T"], power: float) -> Float[Array, " T"]:

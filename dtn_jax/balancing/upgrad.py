@@ -25,5 +25,10 @@ class UPGrad(GradientBalancer):
 
     def coefficients(self, gram: Float[Array, "T T"], losses, state, key) -> Float[Array, " T"]:
         G = scaled(gram)
+        has, lengths = jnp.diag(G) > 0, jnp.sqrt(jnp.diag(G))
         units = jnp.eye(len(G), dtype=G.dtype)
-        return jax.vmap(above, in_axes=(None, 0))(G, units).sum(axis=0)
+        # Of gradients of length 1: their lengths are no part of the problem.
+        each = jnp.where(has, lengths, 1)
+        cosines = jnp.where(units > 0, 1, G / jnp.outer(each, each))
+        moved = jax.vmap(above, in_axes=(None, 0))(cosines, units)
+        return jnp.where(has, lengths @ moved / each, 1)

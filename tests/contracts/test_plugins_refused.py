@@ -76,6 +76,7 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         ("LOSSES = {'x': max}", "expected a class, got <built-in"),
         ("BALANCERS = {'x': max}", "dtn_jax.balancing.balancer.Balancer"),
         (f"{BALANCER}    def updat(self, state, seen): ...\n{B}", "Did you mean 'update'?"),
+        (f"{BALANCER}    updat = jax.jit(lambda self, state, seen: state)\n{B}", "mean 'update'?"),
         (f"{BALANCER}    def update(self, state, seen): ...\n{B}", "update needs init_state"),
         (f"{BALANCER}    def penalty(self, learned): ...\n{B}", "penalty needs init beside it"),
         (

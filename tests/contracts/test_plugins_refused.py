@@ -38,7 +38,7 @@ A, E, L = "ARCHITECTURES = {'x': A}", "EXPERTS = {'x': E}", "LOSSES = {'x': L}"
 SET, D = "class X(DataSet): ", "DATASETS = {'x': X}"
 OF_DTN, OF_NONE = "class A(DTN):\n    ", "class A(Architecture):\n    "
 EXPERT = "class E(nn.Module):\n    dtype: Any\n"
-BALANCER = "from dtn_jax.balancing.balancer import Balancer\nclass B(Balancer):\n"
+BALANCER = "import functools\nfrom dtn_jax.balancing.balancer import Balancer\nclass B(Balancer):\n"
 B = "BALANCERS = {'x': B}"
 COMBINES = "    def coefficients(self, gram, losses, state, key): ...\n"
 LOSS = "@dataclasses.dataclass\nclass L:\n    kind = "
@@ -76,7 +76,7 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         ("LOSSES = {'x': max}", "expected a class, got <built-in"),
         ("BALANCERS = {'x': max}", "dtn_jax.balancing.balancer.Balancer"),
         (f"{BALANCER}    def updat(self, state, seen): ...\n{B}", "Did you mean 'update'?"),
-        (f"{BALANCER}    updat = jax.jit(lambda self, state, seen: state)\n{B}", "mean 'update'?"),
+        (f"{BALANCER}    updat = functools.cache(max)\n{B}", "Did you mean 'update'?"),
         (f"{BALANCER}    def update(self, state, seen): ...\n{B}", "update needs init_state"),
         (f"{BALANCER}    def penalty(self, learned): ...\n{B}", "penalty needs init beside it"),
         (

@@ -20,6 +20,8 @@ from dtn_jax.shapes import Bool, Float
 
 LOOKED_AT = 100_000  # rows of train
 BINARY, TIMES = 0.7, 20  # a binary task's first loss; how many times as large is too large
+# Balancers with which a loss of another unit pulls as hard as without one.
+KEEP_UNITS = (NONE, "rlw", "dwa", "pcgrad", "gradvac", "cagrad", "upgrad")
 
 
 def notes(
@@ -27,9 +29,9 @@ def notes(
 ) -> Iterator[str]:
     """The lines; of `losses`, of all tasks, by the section `loss` of a config, on a run's data."""
     yield from improper(losses, schema)
-    if len({task.kind for task in schema.tasks}) > 1 and loss.balancing == NONE:
+    if len({task.kind for task in schema.tasks}) > 1:
         rows = SplitReader(data, "train").picked(np.arange(min(LOOKED_AT, data.rows["train"])))
-        yield from large(losses, loss.task_weights, schema, rows.labels, rows.label_mask)
+        yield from large(losses, loss, schema, rows.labels, rows.label_mask)
 
 
 def improper(losses: Sequence[TaskLoss], schema: Schema) -> Iterator[str]:
@@ -54,7 +56,7 @@ def improper(losses: Sequence[TaskLoss], schema: Schema) -> Iterator[str]:
 
 def large(
     losses: Sequence[TaskLoss],
-    task_weights: str,
+    loss: ConfigDict | FrozenConfigDict,
     schema: Schema,
     labels: Float[np.ndarray, "B T"],
     label_mask: Bool[np.ndarray, "B T"],
@@ -64,7 +66,9 @@ def large(
     What tasks share is then trained for it alone: on a log of a shop, seconds of watching took the
     AUC of order from 0.74 to 0.46.
     """
-    weights = per_task(task_weights, schema.task_names, "loss.task_weights", 1.0)
+    if loss.balancing not in KEEP_UNITS:
+        return
+    weights = per_task(loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
     for column, chosen in enumerate(losses):
         task, known = chosen.task, labels[label_mask[:, column], column].astype(np.float64)
         first = weights[task] * np.square(known).mean() if known.size else 0.0

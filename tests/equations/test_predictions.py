@@ -168,7 +168,7 @@ def notes(schema=WATCH, **loss):
     config = get_config()
     config.loss.update(loss)
     losses = read_losses(config.loss, schema)
-    return list(large(losses, config.loss.task_weights, schema, LABELS, KNOWN))
+    return list(large(losses, config.loss, schema, LABELS, KNOWN))
 
 
 def test_a_label_in_seconds_dwarfs_a_click():
@@ -184,6 +184,11 @@ def test_a_label_in_seconds_dwarfs_a_click():
 )
 def test_a_weight_or_another_loss_takes_the_note_away(loss):
     assert notes(**loss) == []
+
+
+@pytest.mark.parametrize(("balancing", "count"), [("pcgrad", 1), ("uncertainty", 0)])
+def test_a_balancer_that_keeps_units_keeps_the_note(balancing, count):
+    assert len(notes(balancing=balancing)) == count
 
 
 # Positives may weigh what they will: what a model gives is the log-odds of its task.

@@ -78,6 +78,20 @@ def test_every_replica_is_the_run_done_alone(prepared_dir, tmp_path, each_alone)
     assert_the_same(c, tmp_path, results, *each_alone)
 
 
+@pytest.mark.slow
+def test_a_replica_with_a_balancer_is_the_run_done_alone(prepared_dir, tmp_path):
+    """GradNorm keeps weights from step to step, and reads losses and gradients."""
+    balanced = {"loss__balancing": "gradnorm", "loss__gradnorm__rate": 0.3, "optim__eps": 1e-4}
+    c = small(prepared_dir, replicas="seed=0,5", train__max_steps=7, **balanced)
+    train_replicas(c, tmp_path, test=False)
+    for i in (0, 1):
+        train(alone(c, i), tmp_path / f"alone_{i}", test=False)
+        together, _ = last_state(alone(c, i), tmp_path / f"replica_{i}")
+        state, _ = last_state(alone(c, i), tmp_path / f"alone_{i}")
+        assert np.ptp(state.balancing["weights"]) > 0.05
+        chex.assert_trees_all_close(together, state, rtol=1e-2, atol=2e-4)
+
+
 def test_a_replica_reads_in_its_own_order_and_goes_on_alone(prepared_dir, tmp_path, monkeypatch):
     """By steps that learn nothing: their loss is the mean of a field's ids."""
 

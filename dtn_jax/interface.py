@@ -127,10 +127,11 @@ class Outputs:
         when unused. An architecture with gates has `gates`, {gate: {source: `[B]`}}, whose weights
         sum to 1 in each gate. A gate is called by who reads through it, a task or `shared`, and
         where that one has several by which it is (`click/own`, `click/level_0`); a source is an
-        expert, in AITM a task, in a trunk `token/NAME` or `field/NAME`, which is attended to.
-        `effective` has, of the gates after which something else scales the experts (TSN, AdaTT's
-        native weights), what each expert's output is multiplied by in all; those need not sum
-        to 1.
+        expert, in AITM and cross-stitch a task, in MetaHeac's `click/critics` a critic, in a trunk
+        `token/NAME` or `field/NAME`, which is attended to. `effective` has what each source is
+        multiplied by in all, where that is something else than the gate's weight: something scales
+        the experts after the gate (TSN, AdaTT's native weights), or the gate shows shares of
+        weights that need not sum to 1 (SNR, cross-stitch, M3oE).
     """
 
     logits: dict[str, Float[Array, "B ..."]]

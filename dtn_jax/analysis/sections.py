@@ -28,8 +28,8 @@ DIVERGENCE = (
 SEEDS_ALONE = " Seeds alone: what they diverge by between two seeds' models."
 GATES = "mean gate weights, by whose the experts are; evenness 100 %: equal weights in every row"
 SCALED = (
-    "effective: times what scales experts after the gate (TSN, AdaTT's native); need not sum to "
-    "100 %"
+    "effective: all that experts are multiplied by (after a gate TSN and AdaTT's native weights; "
+    "SNR's switches, cross-stitch's numbers, M3oE's balances); need not sum to 100 %"
 )
 KINDS = "mean gate weights, by kind of expert; equal: of equal weights"
 CONFLICT = "cosine of gradients at the shared embeddings, best state"

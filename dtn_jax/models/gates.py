@@ -5,7 +5,7 @@ Letters: B batch, M experts, H expert width, W width of the gate's input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -61,6 +61,12 @@ def mix(
     # Elementwise, not a matrix product: M is a handful, and a batch of B tiny products is slow.
     mixed = sum(weights[:, m, None] * f for m, f in enumerate(experts))
     return mixed.astype(experts[0].dtype)
+
+
+def shares(weights: Mapping[str, Float[Array, " B"]]) -> dict[str, Float[Array, " B"]]:
+    """What scales each source without its sign, over their sum: weights as a gate has them."""
+    total = sum(jnp.abs(weight) for weight in weights.values())
+    return {name: jnp.abs(w) / jnp.maximum(total, 1e-30) for name, w in weights.items()}
 
 
 def tsn(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from built_models import CHAIN, PAIR, B, tower, usual
+from built_models import CHAIN, PAIR, B, exact, tower, usual
 
 from dtn_jax.models import dropout
 from dtn_jax.models.architectures import ARCHITECTURES
@@ -23,13 +23,17 @@ def of_dtn(fusion):
 
 @pytest.mark.parametrize(("architecture", "fusion"), ALL)
 def test_gates_are_reported_alike(architecture, fusion, model):
-    """Named by who reads through them; of experts (in AITM of tasks); weights that sum to 1."""
+    """Named by who reads through them; of experts (in AITM and cross-stitch of tasks, in MetaHeac
+    of critics too); weights that sum to 1."""
     out = model(CHAIN, **usual(architecture, **of_dtn(fusion)))()
     gates = out.intermediates.get("gates", {})
     readers = {gate.partition("/")[0] for gate in gates}
     assert readers <= TASKS | {"shared"}
     assert readers >= TASKS or architecture not in GATED
-    sources = CHAIN.task_names if architecture == "aitm" else out.intermediates["experts"]
+    of_tasks = architecture in ("aitm", "cross_stitch")
+    sources = CHAIN.task_names if of_tasks else out.intermediates["experts"]
+    if architecture == "metaheac":
+        sources = [*sources, *(f"shared/critic_{n}" for n in range(5))]
     for weights in gates.values():
         read = sources or {name for name in weights if name.startswith(("token/", "field/"))}
         assert set(weights) <= set(read)
@@ -71,6 +75,30 @@ def test_effective_weights_are_all_that_scales_an_expert(architecture, fusion, m
             sides.append(sum(np.asarray(w)[:, None] * np.asarray(experts[m]) for m, w in parts))
         z = np.concatenate(sides, axis=-1) if fusion == "paper" else sum(sides)
         np.testing.assert_allclose(tower(p[f"tower_{task}"], z), out.logits[task], rtol=1e-9)
+
+
+@pytest.mark.parametrize("architecture", ["snr", "cross_stitch"])
+def test_weights_that_need_not_sum_to_1_are_effective_and_their_shares_gates(architecture, model):
+    """A tower's input is the sum of the experts' outputs, each times its effective weight."""
+    built = model(CHAIN, **usual(architecture))
+    out, (p, _) = built(), built.exact
+    experts = exact(out.intermediates["experts"])
+    for task in CHAIN.task_names:
+        gate = f"{task}/level_1" if architecture == "cross_stitch" else task
+        weights = exact(out.intermediates["effective"][gate])
+        total = sum(abs(w) for w in weights.values())
+        for source, share in out.intermediates["gates"][gate].items():
+            np.testing.assert_allclose(share, abs(weights[source]) / total, rtol=1e-12)
+        if architecture == "cross_stitch":  # a source is a task, with all of its experts
+            last = {t: [f"level_1_{t}/mlp_{m}" for m in range(2)] for t in CHAIN.task_names}
+            experts = experts | {
+                t: np.concatenate([experts[m] for m in paths], axis=-1) for t, paths in last.items()
+            }
+        z = {source: w[:, None] * experts[source] for source, w in weights.items()}
+        if architecture == "snr":
+            z = {m: x @ p[f"route_{task}_{m.replace('/', '_')}"]["kernel"] for m, x in z.items()}
+        logit = tower(p[f"tower_{task}"], sum(z.values()))
+        np.testing.assert_allclose(logit, out.logits[task], rtol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -164,10 +164,10 @@ def test_snrs_switches_are_one_draw_for_all_rows_of_a_step(model):
     built = model(PAIR, **usual("snr", snr__l0=0.5))
     one, again, other = (built(train=True, key=key) for key in (0, 0, 1))
     switches = [
-        np.array(list(out.intermediates["switches"]["order"].values()))
+        np.array(list(out.intermediates["effective"]["order"].values()))
         for out in (one, again, other)
     ]
-    assert switches[0].ndim == 1  # a number for each expert, not for each row
+    assert np.all(switches[0] == switches[0][:, :1])  # the same in each row
     np.testing.assert_array_equal(switches[0], switches[1])
     assert np.any(switches[0] != switches[2])
     log_alpha = built.exact[0]["log_alpha"]
@@ -179,11 +179,12 @@ def test_a_drawn_switch_is_a_stretched_concrete_number(model, monkeypatch):
     """z = clip(1.2 s - 0.1, 0, 1) of s = sigmoid((log u - log (1 - u) + log alpha) / 0.9)."""
     built, u = model(PAIR, **usual("snr")), np.array([[0.01, 0.3], [0.6, 0.99]])
     monkeypatch.setattr(jax.random, "uniform", lambda *_: jnp.asarray(u))
-    switches = built(train=True, key=0).intermediates["switches"]
+    switches = built(train=True, key=0).intermediates["effective"]
     s = sigmoid((np.log(u / (1 - u)) + built.exact[0]["log_alpha"]) / 0.9)
     expected = np.clip(1.2 * s - 0.1, 0, 1)
     assert np.any((expected > 0) & (expected < 1))
-    assert_close([list(switches[task].values()) for task in PAIR.task_names], expected)
+    found = [[z[0] for z in switches[task].values()] for task in PAIR.task_names]
+    assert_close(found, expected)
 
 
 def test_a_closed_switch_cuts_its_expert_off(model):
@@ -194,7 +195,10 @@ def test_a_closed_switch_cuts_its_expert_off(model):
         params["log_alpha"][0, 1] = 10.0
 
     out = built(built.edited(close))
-    assert out.intermediates["switches"]["click"] == {"shared/mlp_0": 0, "shared/mlp_1": 1}
+    for which in ("gates", "effective"):
+        closed, opened = out.intermediates[which]["click"].values()
+        assert np.all(closed == 0)
+        assert np.all(opened == 1)
     assert len(set(np.asarray(out.logits["order"]))) == 1  # nothing reaches its tower
     assert len(set(np.asarray(out.logits["click"]))) > 1
 

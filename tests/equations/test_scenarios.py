@@ -16,6 +16,7 @@ from built_models import (
     F,
     attend,
     dense,
+    exact,
     group,
     options,
     relu,
@@ -200,6 +201,22 @@ def test_m3oes_gates_move_nothing_below_them(model):
         return next(iter(out.intermediates["gates"]["click"].values())).sum()
 
     assert not np.any(jax.jit(jax.grad(first_gate))(built.inputs.fields["shared"]))
+
+
+def test_m3oes_effective_weights_are_all_that_scales_an_expert(model):
+    """A task's towers read the sum of all experts' outputs, each times its effective weight."""
+    built = model(PAIR, **usual("m3oe", m3oe__hidden=5))
+    out, (p, _) = built(), built.exact
+    experts, scenario = exact(out.intermediates["experts"]), built.inputs.ids["field_0"]
+    for task in PAIR.task_names:
+        weights = exact(out.intermediates["effective"][task])
+        assert set(weights) == set(experts)
+        z = sum(w[:, None] * experts[name] for name, w in weights.items())
+        of_each = scenario_towers(p[f"tower_{task}"], [z] * SCENARIOS)
+        logit = of_each[np.arange(B), np.maximum(scenario, 0)]
+        np.testing.assert_allclose(logit, out.logits[task], rtol=1e-9)
+        for name, share in out.intermediates["gates"][task].items():
+            np.testing.assert_allclose(share, weights[name] / sum(weights.values()), rtol=1e-12)
 
 
 def test_a_row_moves_its_own_scenarios_tower_of_hmoe_alone(model):

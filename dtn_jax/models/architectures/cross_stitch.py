@@ -19,6 +19,7 @@ from flax import linen as nn
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
+from dtn_jax.models.gates import shares
 from dtn_jax.models.layers import at_least_float32, flat
 from dtn_jax.options import option
 
@@ -26,7 +27,8 @@ OWN = 0.9  # c_tt at first
 
 
 class CrossStitch(Architecture):
-    """Groups of a level: the tasks, all with as many experts."""
+    """Groups of a level: the tasks, all with as many experts. Gates: what a unit's numbers, which
+    are `effective` weights, have of their sum."""
 
     depth: int = option(
         2,
@@ -48,18 +50,23 @@ class CrossStitch(Architecture):
           UserError: groups with more experts than others.
         """
         fields = self.read(inputs, train)
-        streams, experts, exact = {}, {}, at_least_float32(self.dtype)
+        streams, experts, stitched, exact = {}, {}, {}, at_least_float32(self.dtype)
+        rows = jnp.ones(inputs.row_mask.shape, exact)
         for level in range(self.depth):
             outputs = self.experts(streams if level else fields, inputs.codewords, train, level)
             if len({len(named) for named in outputs.values()}) > 1:
                 raise UserError("cross_stitch adds up outputs: give all as many experts")
             experts |= merged(outputs)
-            unit = self.param(f"unit_{level}", stitches, len(outputs), exact).astype(self.dtype)
+            c = self.param(f"unit_{level}", stitches, len(outputs), exact)
+            for task, of_tasks in zip(outputs, c[:, :, None] * rows[None, None]):
+                stitched[f"{task}/level_{level}"] = dict(zip(outputs, of_tasks))
             x = [jnp.concatenate(list(f.values()), axis=-1) for f in outputs.values()]
-            s = jnp.einsum("tu,ubk->tbk", unit, jnp.stack(x))
+            s = jnp.einsum("tu,ubk->tbk", c.astype(self.dtype), jnp.stack(x))
             streams = {task: s[i, :, None] for i, task in enumerate(outputs)}  # one field
         logits = self.towers({t.name: flat(streams[t.name]) for t in self.tasks}, train)
-        return Outputs(logits=logits, intermediates={"experts": experts})
+        gates = {gate: shares(weights) for gate, weights in stitched.items()}
+        intermediates = {"gates": gates, "effective": stitched, "experts": experts}
+        return Outputs(logits=logits, intermediates=intermediates)
 
 
 def stitches(key, size: int, dtype: Any) -> jnp.ndarray:

@@ -23,8 +23,7 @@ from jax.lax import stop_gradient
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.architecture import merged
 from dtn_jax.models.architectures.scenarios import ByScenario, StarLayer
-from dtn_jax.models.gates import mix
-from dtn_jax.models.groups import by_expert
+from dtn_jax.models.gates import mix, shares
 from dtn_jax.models.layers import dense, flat, layer_norm
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
@@ -51,22 +50,32 @@ class M3oE(ByScenario):
         E = {group: sum(f.values()) / len(f) for group, f in outputs.items()}
         E_d = jnp.stack([E[f"scenario_{d}"] for d in range(D)], axis=1)
         E_t = jnp.stack([E[task.name] for task in self.tasks], axis=1)
-        shown, f = outputs[SHARED], list(outputs[SHARED].values())
+        f = list(outputs[SHARED].values())
         learned = self.param("weights", nn.initializers.ones, (4,), at.dtype)
         w_D, w_T, b_D, b_T = nn.sigmoid(learned).astype(self.dtype)
-        of_scenario = w_D * mixed(E_d, at.astype(self.dtype), b_D)
-        logits, gates = {}, {}
+        at_d = at.astype(self.dtype)
+        of_scenario = w_D * mixed(E_d, at_d, b_D)
+        logits, effective = {}, {}
         for i, task in enumerate(self.tasks):
             gate = dense(D * len(f), self.dtype, name=f"gate_{task.name}")(stop_gradient(u))
             each = nn.softmax(gate.reshape(-1, D, len(f)).astype(at.dtype))
             weights = jnp.einsum("bdm,bd->bm", each, at)
-            of_task = w_T * mixed(E_t, jnp.zeros(E_t.shape[:2], self.dtype).at[:, i].set(1), b_T)
+            at_t = jnp.zeros(E_t.shape[:2], self.dtype).at[:, i].set(1)
+            of_task = w_T * mixed(E_t, at_t, b_T)
             z = mix(weights, f) + of_scenario + of_task
             h = jnp.broadcast_to(z[:, None], (z.shape[0], D, z.shape[1]))
             s = self.scenario_towers(task.name, h, train)
             logits[task.name] = jnp.sum(s * at, axis=-1)
-            gates[task.name] = by_expert(weights, shown)
-        return Outputs(logits=logits, intermediates={"gates": gates, "experts": merged(outputs)})
+            of_groups = jnp.concatenate([w_T * parts(at_t, b_T), w_D * parts(at_d, b_D)], axis=1)
+            scale = {SHARED: weights.T} | dict(zip(list(outputs)[1:], of_groups.T))
+            effective[task.name] = {
+                path: scale[SHARED][m] if group == SHARED else scale[group] / len(experts)
+                for group, experts in outputs.items()
+                for m, path in enumerate(experts)
+            }
+        gates = {task: shares(scales) for task, scales in effective.items()}
+        intermediates = {"gates": gates, "effective": effective, "experts": merged(outputs)}
+        return Outputs(logits=logits, intermediates=intermediates)
 
     def _layer(self, x: Float[Array, "B K"], name: str) -> Float[Array, "B H"]:
         """relu(LN(x W + b))."""
@@ -78,5 +87,9 @@ def mixed(
     E: Float[Array, "B n H"], at: Float[Array, "B n"], b: Float[Array, ""]
 ) -> Float[Array, "B H"]:
     """b E_i + (1 - b) (mean of the others), where i is the one at which `at` is 1."""
-    own = jnp.einsum("bnh,bn->bh", E, at)
-    return b * own + (1 - b) * (jnp.sum(E, axis=1) - own) / max(E.shape[1] - 1, 1)
+    return jnp.einsum("bnh,bn->bh", E, parts(at, b))
+
+
+def parts(at: Float[Array, "B n"], b: Float[Array, ""]) -> Float[Array, "B n"]:
+    """What `mixed` multiplies each E by."""
+    return b * at + (1 - b) * (1 - at) / max(at.shape[1] - 1, 1)

@@ -25,7 +25,7 @@ from dtn_jax.shapes import Array, Float
 
 
 class MetaHeac(Architecture):
-    """Group: `shared`. Intermediates: `critics`, b by task."""
+    """Group: `shared`. A task's gate `critics` has b, of the towers `shared/critic_0` and so on."""
 
     critics: int = option(5, "towers that all tasks share", least=1, most=1000)
 
@@ -39,7 +39,7 @@ class MetaHeac(Architecture):
         expert_gate = Gate(len(outputs), use_bias=True, dtype=self.dtype, name="expert_gate")
         critic_gate = Gate(self.critics, use_bias=True, dtype=self.dtype, name="critic_gate")
         towers = [self.tower(name=f"critic_{n}") for n in range(self.critics)]
-        logits, gates, critics = {}, {}, {}
+        logits, gates = {}, {}
         for i, task in enumerate(self.tasks):
             g = jnp.concatenate([jnp.broadcast_to(e[None, i], mean.shape), mean], axis=-1)
             weights = expert_gate(g)
@@ -49,8 +49,10 @@ class MetaHeac(Architecture):
             binary = task.kind == "binary"
             logits[task.name] = mixed_logit(scores, b) if binary else jnp.sum(b * scores, axis=-1)
             gates[task.name] = by_expert(weights, outputs)
-            critics[task.name] = b
-        intermediates = {"gates": gates, "critics": critics, "experts": outputs}
+            gates[f"{task.name}/critics"] = {
+                f"shared/{tower.name}": weight for tower, weight in zip(towers, b.T)
+            }
+        intermediates = {"gates": gates, "experts": outputs}
         return Outputs(logits=logits, intermediates=intermediates)
 
 

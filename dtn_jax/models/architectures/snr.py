@@ -22,6 +22,7 @@ from flax import linen as nn
 
 from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture
+from dtn_jax.models.gates import shares
 from dtn_jax.models.layers import at_least_float32, dense
 from dtn_jax.options import option
 from dtn_jax.shapes import Array, Float
@@ -31,7 +32,7 @@ SMALLEST = 1e-6  # of u and of 1 - u
 
 
 class SNR(Architecture):
-    """Group: `shared`. Intermediates: `switches`, z by task and expert; they need not sum to 1."""
+    """Group: `shared`. The switches are `effective` weights; as gates, they are shown as shares."""
 
     l0: float = option(1e-4, "weight of the penalty on open connections", least=0)
 
@@ -53,11 +54,13 @@ class SNR(Architecture):
             logits[task.name] = self.tower(name=f"tower_{task.name}")(v, train)
         open_ = jnp.sum(nn.sigmoid(log_alpha - BETA * math.log(-GAMMA / ZETA)))
         rows = jnp.ones(inputs.row_mask.shape, exact)
-        switches = {t.name: dict(zip(outputs, z[i])) for i, t in enumerate(self.tasks)}
+        each = z[:, :, None] * rows[None, None]  # of the same value in all rows
+        switches = {t.name: dict(zip(outputs, each[i])) for i, t in enumerate(self.tasks)}
+        gates = {task: shares(weights) for task, weights in switches.items()}
         return Outputs(
             logits=logits,
             aux={"l0": self.l0 * open_ * rows} if self.l0 else {},
-            intermediates={"switches": switches, "experts": outputs},
+            intermediates={"gates": gates, "effective": switches, "experts": outputs},
         )
 
     def switches(self, log_alpha: Float[Array, "T M"], train: bool) -> Float[Array, "T M"]:

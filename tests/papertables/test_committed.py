@@ -150,3 +150,10 @@ def test_the_short_table_has_the_cells_of_the_long_one():
     kept = [long[0].index(name) for name in short[0][1:-1]]
     assert short[0][1:-1] == ["AUC click@all", "AUC long_view@all"]
     assert [row[1:-1] for row in short] == [[row[i] for i in kept] for row in long]
+
+
+def test_where_rows_have_different_rivals_the_table_names_each_ones():
+    page = markdown(paper_results("overall", "balancing_kuairand"))
+    assert '## AUC less that of "shared_bottom, static" or "mmoe, static": diff' in page
+    assert "| `shared_bottom, upgrad` | `shared_bottom, static` |" in page
+    assert "| `mmoe, upgrad` | `mmoe, static` |" in page

@@ -34,13 +34,13 @@ PRINTED = ("auc", "gauc", "logloss", "predicted_observed")  # metrics of binary 
 SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of the main table
 DELTA = "Δm %"  # a column of the main table
 CONSTANT = "a constant: test's base rate"  # a row of log losses
+RIVAL = "its rival"  # where rows have different ones; the table of differences names them
 ALIKE = "≈"  # before a difference that is smaller than twice the seeds' standard deviation
 FINE = 5e-5  # a spread, of most rows, that 4 digits would hide
-INTERACTIONS = "interactions"  # the table of experts by routings
 TITLES = {
     "overall": "All architectures",
     "ablation": "{Ours} without its parts, and with its options",
-    INTERACTIONS: "Every kind of expert in every routing",
+    "interactions": "Every kind of expert in every routing",
     "matched": "All architectures at {Ours}'s size",
     "sensitivity": "{Ours} at other sizes",
     "divergence": "When {Ours} helps",
@@ -74,15 +74,8 @@ def opponent(table: Mapping) -> str:
     """What rows are tested against."""
     if table["table"] == DIVERGENCE:
         return with_ours("{ours} at the same level", table)
-    against = rivals(table)
-    if table["table"] == INTERACTIONS and len(against) > 1:
-        return with_ours("{ours} with the same experts ({ours} itself: with mlp)", table)
-    return against[0] if len(against) == 1 else " or ".join(f'"{name}"' for name in against)
-
-
-def rivals(table: Mapping) -> list[str]:
-    """The names of the rows that others are tested against."""
-    return list(dict.fromkeys(row["against"] for row in table["rows"]))
+    against = {row["against"] for row in table["rows"]}
+    return against.pop() if len(against) == 1 else RIVAL
 
 
 def grids(table: Mapping) -> list[Grid]:
@@ -262,8 +255,8 @@ def difference_grid(table: Mapping) -> Grid | None:
         return None
     keys = [k for k in own_spaces(rows[0]["metrics"]) if any(k in r["comparison"] for r in rows)]
     columns = {key: [difference(row["comparison"].get(key)) for row in rows] for key in keys}
-    if len(rivals(table)) > 1 and table["table"] != INTERACTIONS:
-        columns = {"against": [f"`{row['against']}`" for row in rows]} | columns
+    if opponent(table) == RIVAL:
+        columns = {"rival": [f"`{row['against']}`" for row in rows]} | columns
     title = f"AUC less that of {opponent(table)}: difference × 1000, 95 % interval, Holm's p"
     tests = [test for row in rows for test in row["comparison"].values()]
     return pivot(title, [named(table, row) for row in rows], columns, tests=tests)

@@ -152,8 +152,22 @@ def test_the_short_table_has_the_cells_of_the_long_one():
     assert [row[1:-1] for row in short] == [[row[i] for i in kept] for row in long]
 
 
-def test_where_rows_have_different_rivals_the_table_names_each_ones():
-    page = markdown(paper_results("overall", "balancing_kuairand"))
-    assert '## AUC less that of "shared_bottom, static" or "mmoe, static": diff' in page
-    assert "| `shared_bottom, upgrad` | `shared_bottom, static` |" in page
-    assert "| `mmoe, upgrad` | `mmoe, static` |" in page
+@pytest.mark.parametrize(
+    ("kind", "data", "row", "rival"),
+    [
+        ("overall", "balancing_kuairand", "shared_bottom, upgrad", "shared_bottom, static"),
+        ("overall", "balancing_kuairand", "mmoe, upgrad", "mmoe, static"),
+        ("interactions", "adult", "mmoe, gdcn", "dtn, gdcn"),
+        ("interactions", "adult", "dtn, gdcn", "dtn, mlp"),
+    ],
+)
+def test_where_rows_have_different_rivals_the_table_names_each_ones(kind, data, row, rival):
+    page = markdown(paper_results(kind, data))
+    assert "## AUC less that of its rival: difference" in page
+    assert f"| `{row}` | `{rival}` |" in page
+
+
+def test_where_all_rows_have_one_rival_the_heading_names_it():
+    page = markdown(paper_results("overall", "adult"))
+    assert "## AUC less that of dtn: difference" in page
+    assert "rival" not in page
